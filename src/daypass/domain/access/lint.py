@@ -18,7 +18,7 @@ from daypass.domain.access.rule import (
     read_rule,
 )
 from daypass.domain.policy.lint import conditions
-from daypass.domain.policy.lint.finding import LintFinding, Places, Step, at_fault, at_place
+from daypass.domain.policy.lint.finding import DocumentPlaces, LintFinding, Step, at_fault, at_place
 from daypass.domain.policy.pattern import Patterns
 
 _ON_CALL: Final = "daypass:oncall"
@@ -49,7 +49,7 @@ def lint_rule(text: str, account: str, facts: RuleFacts | None = None) -> tuple[
         check_wildcards(compiled.rule)
     except RuleError as error:
         return (at_fault(text, str(error)),)
-    places = Places(text)
+    places = DocumentPlaces(text)
     found = [*_conditions(compiled.rule, places), *_open(compiled.rule, places)]
     if facts is not None:
         found += [
@@ -81,7 +81,7 @@ def _is_exact(pattern: str) -> bool:
     return "*" not in pattern and "?" not in pattern
 
 
-def _conditions(rule: Rule, places: Places) -> Iterator[LintFinding]:
+def _conditions(rule: Rule, places: DocumentPlaces) -> Iterator[LintFinding]:
     """The findings about conditions, as in policies."""
     blocks = [((*path, "condition"), people.condition) for path, people in _parts(rule)]
     blocks += [(("automatic", i, "condition"), each.condition) for i, each in enumerate(rule.automatic)]
@@ -96,7 +96,7 @@ def _conditions(rule: Rule, places: Places) -> Iterator[LintFinding]:
             yield at_place("condition-never-true", line, column, why, "Add on_call, or remove daypass:OnCall.")
 
 
-def _open(rule: Rule, places: Places) -> Iterator[LintFinding]:
+def _open(rule: Rule, places: DocumentPlaces) -> Iterator[LintFinding]:
     for i, automatic in enumerate(rule.automatic):
         if not automatic.condition:
             why = "Every request that the rule accepts is approved without a person."
@@ -110,7 +110,7 @@ def _open(rule: Rule, places: Places) -> Iterator[LintFinding]:
             yield at_place("rule-anyone", *place, why, "Name groups, users or roles.")
 
 
-def _roles(compiled: CompiledRule, facts: RuleFacts, places: Places) -> Iterator[LintFinding]:
+def _roles(compiled: CompiledRule, facts: RuleFacts, places: DocumentPlaces) -> Iterator[LintFinding]:
     matched = False
     for i, pattern in enumerate(expanded(compiled.rule.roles, compiled.account)):
         test = Patterns((pattern,))
@@ -125,7 +125,7 @@ def _roles(compiled: CompiledRule, facts: RuleFacts, places: Places) -> Iterator
         yield at_place("unknown-role", *places.at("role_tags"), why, "Tag the roles, or remove role_tags.")
 
 
-def _people(compiled: CompiledRule, facts: RuleFacts, places: Places) -> Iterator[LintFinding]:
+def _people(compiled: CompiledRule, facts: RuleFacts, places: DocumentPlaces) -> Iterator[LintFinding]:
     ours = {f"arn:aws:iam::{compiled.account}:{kind}/": kind for kind in ("user", "group", "role")}
     for path, people in _parts(compiled.rule):
         for i, arn in enumerate(expanded(people.principals, compiled.account)):
@@ -136,7 +136,7 @@ def _people(compiled: CompiledRule, facts: RuleFacts, places: Places) -> Iterato
                 yield at_place("unknown-principal", *place, why, f"Check the name, or create the {kind}.")
 
 
-def _impossible(compiled: CompiledRule, facts: RuleFacts, places: Places) -> Iterator[LintFinding]:
+def _impossible(compiled: CompiledRule, facts: RuleFacts, places: DocumentPlaces) -> Iterator[LintFinding]:
     """Stages whose approvers are all known, and too few. Nobody approves the own request."""
     rule = compiled.rule
     if rule.escalation is not None:

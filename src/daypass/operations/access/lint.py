@@ -15,7 +15,7 @@ from daypass.domain.oauth.resource_server import ResourceServerSettings
 from daypass.domain.oauth.resource_server import policy_text as scope_text
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import compile_stored
-from daypass.domain.policy.lint.finding import LintFinding, Places, Step, at_fault, at_place
+from daypass.domain.policy.lint.finding import DocumentPlaces, LintFinding, Step, at_fault, at_place
 from daypass.domain.policy.lint.grants import Facts
 from daypass.domain.policy.lint.run import lint
 from daypass.domain.provider_settings import ProviderSettings, dump_settings
@@ -129,12 +129,12 @@ def _lint_settings(
         settings = read(text)
     except DaypassError as error:
         return (at_fault(text, error.public),), None
-    places = Places(text)
+    places = DocumentPlaces(text)
     findings = [*_unknown_roles(scene.tx, owner, settings, places), *_within(scene, owner, settings, places)]
     return tuple(findings), settings
 
 
-def _unknown_roles(tx: Reader, owner: str, settings: Written, places: Places) -> Iterator[LintFinding]:
+def _unknown_roles(tx: Reader, owner: str, settings: Written, places: DocumentPlaces) -> Iterator[LintFinding]:
     """Roles of the account that settings name, and that do not exist."""
     named: list[tuple[tuple[Step, ...], str]] = []
     if isinstance(settings, ClientSettings):
@@ -150,7 +150,7 @@ def _unknown_roles(tx: Reader, owner: str, settings: Written, places: Places) ->
             yield at_place("unknown-role", *places.at(*path), why, "Check the name, or create the role.")
 
 
-def _within(scene: Scene, owner: str, settings: Written, places: Places) -> Iterator[LintFinding]:
+def _within(scene: Scene, owner: str, settings: Written, places: DocumentPlaces) -> Iterator[LintFinding]:
     """The findings about the policies in the settings of a resource server, each at the policy."""
     if not isinstance(settings, ResourceServerSettings):
         return

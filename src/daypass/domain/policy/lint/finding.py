@@ -135,7 +135,7 @@ _PATH: Final = re.compile(r"`\$((?:\.[\w-]+|\[[0-9]+\])+)|(?:^|: )([a-z_]+(?:\.[
 _STEP: Final = re.compile(r"[\w-]+")
 
 
-class Places:
+class DocumentPlaces:
     """Lines and columns of the values of a JSON document by their paths."""
 
     def __init__(self, text: str) -> None:
@@ -169,7 +169,7 @@ def at_fault(text: str, message: str) -> LintFinding:
     steps = _STEP.findall(named[1] or named[2]) if named is not None else []
     path = (int(each) if each.isdigit() else each for each in steps)
     fix = "Correct the document: it would be refused when it is written."
-    return at_place("malformed", *Places(text).at(*path), message, fix)
+    return at_place("malformed", *DocumentPlaces(text).at(*path), message, fix)
 
 
 class Locations:
