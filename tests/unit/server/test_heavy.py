@@ -24,7 +24,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.session import FeedPosition
 from daypass.operations import heavy as _registers_policies  # noqa: F401
-from daypass.operations.access import trust_test as lint
+from daypass.operations.access import lint
 from daypass.ports import Scene
 from daypass.scheduling.threads import abandon
 from daypass.server import heavy as heavy_module
