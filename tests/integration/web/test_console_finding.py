@@ -86,6 +86,19 @@ def test_find_client_resource_server_or_rule_without_permission_or_of_another_ac
     assert found(signed_in(site, name), "shop") == [f"/client?client_id={shop}"]  # what one may list, and no more
 
 
+def test_find_session_is_by_a_part_of_its_name_or_its_arn(site: Installation) -> None:
+    account_root = f"arn:aws:iam::{ALPHA}:root"
+    trust = {"Effect": "Allow", "Principal": {"AWS": account_root}, "Action": "sts:AssumeRole"}
+    role = site.role("night", json.dumps({"Version": "2012-10-17", "Statement": trust}))
+    _, key = site.user("worker", policy=policy("sts:AssumeRole"))
+    assert site.assume(key, role, "night-shift-7").status == 200
+    ada, ann = signed_in(site, "ada"), signed_in(site, "ann")
+    for wanted in ("SHIFT-7", f"arn:aws:sts::{ALPHA}:assumed-role/night/night-shift-7"):
+        assert [link for link in found(ada, wanted) if link.startswith("/session?")] != [], wanted
+        assert found(ann, wanted) == []
+    assert found(ada, f"arn:aws:sts::{ALPHA}:assumed-role/other/night-shift-7") == []
+
+
 def test_find_without_permission_to_list_roles_shows_those_to_use_and_to_request(site: Installation) -> None:
     ada, ann, lee = (signed_in(site, name) for name in ("ada", "ann", "lee"))
     assert found(ada, "ORDERS") == ["/role?name=prod-orders"]

@@ -46,6 +46,7 @@ from daypass.ports import Call, Env, Reader, Scene, SessionFilter, Viewer
 
 _EACH: Final = 6  # results of a kind
 _MOST_POLICIES: Final = 50
+_NEWEST: Final = 100  # sessions whose names are looked at
 _SESSION: Final = re.compile("[0-9a-f]{32}")
 _REQUEST: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _KEY: Final = re.compile("A[KS]IA[A-Z0-9]{12,124}")
@@ -89,15 +90,24 @@ async def find(env: Env, call: Call, text: str) -> list[FoundOut]:
     may = dict(zip([action for action, _ in questions], await would_allow(env, call, questions), strict=True))
     wanted = text.strip()
     found = await env.directory.read(lambda tx: [*_directory(tx, call, may, wanted)], account=account)
-    if may["daypass:ListSessions"] and _SESSION.fullmatch(wanted):
-        query = SessionFilter(session_id=wanted, limit=1)
-        views, _ = await env.records.sessions(Viewer(account), query)
-        found += [FoundOut("session", wanted, view.claims.name, view.claims.arn) for view in views]
+    if wanted and may["daypass:ListSessions"]:
+        found += await _sessions(env, account, wanted)
     for kind, pattern in (("request", _REQUEST), ("access-key", _KEY)):
         if may["daypass:ReadAudit"] and pattern.fullmatch(wanted):
             found.append(FoundOut(kind, wanted, wanted, ""))
     await env.journal.commit(served(call, decision=decision, detail={"text": wanted[:256], "found": len(found)}))
     return found
+
+
+async def _sessions(env: Env, account: str, wanted: str) -> list[FoundOut]:
+    """The session with this id; otherwise those of the newest that have `wanted` in their names, or this ARN."""
+    exact = _SESSION.fullmatch(wanted)
+    role, _, name = wanted.rpartition(":assumed-role/")[2].rpartition("/")
+    query = SessionFilter(session_id=wanted, limit=1) if exact else SessionFilter(limit=_NEWEST)
+    views, _ = await env.records.sessions(Viewer(account), query)
+    claims = [view.claims for view in views if exact or name.lower() in view.claims.name.lower()]
+    named = [each for each in claims if not role or each.arn.endswith(f"/{role}")]
+    return [FoundOut("session", each.session_id, each.name, each.arn) for each in named[:_EACH]]
 
 
 def _directory(tx: Reader, call: Call, may: dict[str, bool], wanted: str) -> Iterator[FoundOut]:
