@@ -222,15 +222,16 @@ def test_a87_homographs_are_no_names_of_users_and_marks_of_direction_are_visible
 
 def test_a313_session_with_the_name_of_a_user_is_shown_with_its_role(site: Installation, ada: Browser) -> None:
     admin = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")
-    keys = site.assume(admin, f"arn:aws:iam::{ALPHA}:role/reader", "lee").key
+    site.user("namesake")  # makes no request: every "namesake" is the session
+    keys = site.assume(admin, f"arn:aws:iam::{ALPHA}:role/reader", "namesake").key
     assert site.call(keys, "GetCallerIdentity").status == 200
     for path in ("/console/records?operation=sts%3AGetCallerIdentity", "/console/dashboard?part=panels&view=debug"):
         shown = ada.get(path).body.decode()
-        assert "<td>lee</td>" not in shown, path
+        assert "<td>namesake</td>" not in shown, path
     site.assume(keys, ORDERS, "refused")
     site.wall.time += FRESH_MS
-    assert "<td>reader/lee</td>" in ada.get("/console/records?operation=sts%3AAssumeRole").body.decode()
-    assert "<td>reader/lee</td>" in ada.get("/console/dashboard?part=panels&view=debug").body.decode()
+    assert "<td>reader/namesake</td>" in ada.get("/console/records?operation=sts%3AAssumeRole").body.decode()
+    assert "<td>reader/namesake</td>" in ada.get("/console/dashboard?part=panels&view=debug").body.decode()
 
 
 def test_a314_menu_of_a_person_with_expensive_policies_is_not_decided(
