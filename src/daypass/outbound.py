@@ -259,7 +259,7 @@ def people_and_more(kind: str, data: bytes, now: int) -> tuple[frozenset[str], b
 
 
 def icalendar_people(data: bytes, now: int) -> frozenset[str]:
-    """The persons of the events that are going on: addresses and names of attendees, and summaries."""
+    """The persons of the events that are going on: addresses and names of attendees, and summaries ("Ann", "On call: Ann")."""
     import recurring_ical_events  # noqa: PLC0415  # only rules with a schedule need it
     from icalendar import Calendar  # noqa: PLC0415
 
@@ -270,8 +270,7 @@ def icalendar_people(data: bytes, now: int) -> frozenset[str]:
         for attendee in attendees if isinstance(attendees, list) else [attendees]:
             people.add(str(attendee).rpartition(":")[2])
             people.add(str(getattr(attendee, "params", {}).get("CN", "")))
-        summary = str(event.get("SUMMARY", ""))
-        people.update((summary, summary.rpartition(":")[2]))
+        people.add(str(event.get("SUMMARY", "")).rpartition(":")[2])
     return _folded(people)
 
 
