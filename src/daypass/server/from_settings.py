@@ -116,6 +116,25 @@ def heavy_work(settings: Settings, directory: Directory, builtin: BuiltinPolicie
     )
 
 
+# --- Files and directories that are first read long after the start
+
+
+def check_files(settings: Settings) -> None:
+    """Raises ConfigError for a directory or file that does not exist: the first request that needs it would fail."""
+    directories = {"access.calendars": settings.access.calendars, "federation.files": settings.federation.files}
+    files = {
+        "checks.ca_bundle": settings.checks.ca_bundle,
+        "peers.ca_bundle": settings.peers.ca_bundle,
+        "sign_in.passkey_roots": settings.sign_in.passkey_roots,
+    }
+    for name, path in directories.items():
+        if path is not None and not path.is_dir():
+            raise ConfigError(f"{name}: {path} is not a directory.")
+    for name, path in files.items():
+        if path is not None and not path.is_file():
+            raise ConfigError(f"{name}: {path} is not a file.")
+
+
 # --- Managed policies of the operator, from the files in the directory `aws.policies`
 
 

@@ -30,7 +30,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.observability import logs
 from daypass.operations.accounts import BootstrapError, FirstKey, bootstrap, parse
 from daypass.server.bodies import Connections
-from daypass.server.from_settings import further_policies, open_standby
+from daypass.server.from_settings import check_files, further_policies, open_standby
 from daypass.server.ring_keys import await_source, key_encryption_key
 from daypass.server.runtime import Runtime
 from daypass.server.snapshots import SnapshotUnusable, read_snapshot, snapshot_exists
@@ -160,6 +160,7 @@ def prepare_database(
 
     Raises ConfigError, UnusableDatabase, DatabaseUnreachable, RingError or StartupError.
     """
+    check_files(settings)
     further_policies(settings.aws.policies)
     if (standby := open_standby(settings)) is not None:
         standby.close()  # only its URL is checked: a server starts without its standby

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from tests.patience import eventually
 
-from daypass.config import ConfigError
+from daypass.config import ConfigError, Settings
 from daypass.operations.accounts import FirstKey
 from daypass.server import nodes
-from daypass.server.from_settings import further_policies
+from daypass.server.from_settings import check_files, further_policies
 from daypass.server.nodes import PeerStreams
 from daypass.server.startup import greet
 
@@ -176,3 +176,22 @@ def test_further_policies_that_are_none_keep_the_server_from_starting(tmp_path: 
 def test_further_policies_need_their_directory(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a directory"):
         further_policies(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "kind"),
+    [
+        ("access", "calendars", "directory"),
+        ("federation", "files", "directory"),
+        ("checks", "ca_bundle", "file"),
+        ("peers", "ca_bundle", "file"),
+        ("sign_in", "passkey_roots", "file"),
+    ],
+)
+def test_check_files_of_a_missing_path_names_the_setting(tmp_path: Path, section: str, key: str, kind: str) -> None:
+    (tmp_path / "file").touch()
+    there = tmp_path if kind == "directory" else tmp_path / "file"
+    check_files(Settings.model_validate({section: {key: str(there)}}))
+    for wrong in (tmp_path / "none", tmp_path / "file" if kind == "directory" else tmp_path):
+        with pytest.raises(ConfigError, match=rf"^{section}\.{key}: {wrong} is not a {kind}\.$"):
+            check_files(Settings.model_validate({section: {key: str(wrong)}}))
