@@ -33,6 +33,7 @@ class CertificateUses:
         self._clock = clock
         self._store = store
         self._waiting: dict[tuple[str, str], CertificateUse] = {}
+        self._writing = asyncio.Lock()
         self.lost = 0
 
     def note(self, use: CertificateUse) -> None:
@@ -53,9 +54,13 @@ class CertificateUses:
                 logs.get().error("certificate_uses.broken", exc_info=True)
 
     async def flush(self) -> None:
-        """Writes the waiting uses, one account after the other. Uses that the database does not accept are lost and
-        logged.
+        """Writes the waiting uses, one account after the other; afterwards all earlier uses are written. Uses that the
+        database does not accept are lost and logged.
         """
+        async with self._writing:
+            await self._flush()
+
+    async def _flush(self) -> None:
         waiting, self._waiting = self._waiting, {}
         by_account: dict[str, list[CertificateUse]] = {}
         for use in waiting.values():

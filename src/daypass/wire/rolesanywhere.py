@@ -83,6 +83,7 @@ PATHS: Final = (
 )
 """The paths of the service model. One that ends with "/" is followed by an id."""
 
+_OF_USES: Final = frozenset({"ListSubjects", "GetSubject"})
 _TOKENS: Final = 5.0  # that a call costs, relative to an STS request
 
 
@@ -108,6 +109,8 @@ class RolesAnywhereEndpoint:
         call = await self._front.authenticated(progress, (SIGNING_NAME,), _TOKENS)
         params = operation.parse(segments, request.raw_query, request.body)
         progress.detail = {**target_of(request), "parameters": recordable(params)}
+        if operation.name in _OF_USES:
+            await self._front.env.certificate_uses.flush()  # a use of this process is shown at once
         answer = await perform(self._front.env, call, ROLES_ANYWHERE, OPERATIONS[operation.name], params)
         return json_response(operation.status, operation.render(answer), progress.operation)
 

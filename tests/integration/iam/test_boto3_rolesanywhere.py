@@ -163,7 +163,6 @@ def _session(service: Any, client: Any, arns: dict[str, str]) -> None:
     assert status == 201, answer
     made = json.loads(answer)
     assert made["credentialSet"][0]["assumedRoleUser"]["arn"].endswith("assumed-role/host/by-hand")
-    service.run(service.runtime.certificate_uses.flush())
     (shown,) = client.list_subjects()["subjects"]
     assert (shown["subjectArn"], shown["x509Subject"]) == (made["subjectArn"], "CN=host-1,O=Acme")
     whole = client.get_subject(subjectId=shown["subjectId"])["subject"]
