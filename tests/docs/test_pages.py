@@ -118,6 +118,11 @@ def test_tables_are_whole(page: Path) -> None:
     assert [lines[i] for i in starts if not re.fullmatch(r"\s*\|[\s:|-]+\|", lines[i + 1])] == []
 
 
+@pytest.mark.parametrize("page", _PAGES, ids=name)
+def test_tests_that_a_page_names_exist(page: Path) -> None:
+    assert [each for each in re.findall(r"\btests/[\w/]+\.py\b", page.read_text()) if not (ROOT / each).exists()] == []
+
+
 def test_no_page_holds_the_marks_of_a_merge() -> None:
     marks = re.compile(r"^(<<<<<<<|=======|>>>>>>>)( |$)", re.MULTILINE)
     assert [page.name for page in _PAGES if marks.search(page.read_text())] == []

@@ -42,6 +42,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (_CALL.format("ExpiredToken") + "The security token included in the request is expired",
          "expired_credentials"),
         ("MalformedPolicyDocument: Syntax errors in policy.", "malformed_policy"),
+        (_CALL.format("InvalidClientTokenId") + "The security token included in the request is invalid.",
+         "unknown_credentials"),
         ("The request was refused with expired_device_code, says the log", "expired_device_code"),
     ],
 )  # fmt: skip
@@ -53,6 +55,9 @@ def test_pasted_error_message_finds_its_error(site: str, chromium: Browser, mess
     page.keyboard.insert_text(message)
     section = page.locator(f".md-search-result__item a[href*='errors.html'][href$='#{found}']")
     section.first.wait_for(state="attached")
+    links = page.locator(".md-search-result__item a[href*='errors.html']")
+    sections = [link for link in (each.get_attribute("href") or "" for each in links.all()) if "#" in link]
+    assert sections[0].endswith(f"#{found}"), "the first section"
     assert "errors.html" in (page.locator(".md-search-result__item a").first.get_attribute("href") or "")
     page.close()
 
