@@ -93,7 +93,10 @@ def _check(env: Env, name: str, new: NewChannel) -> None:
 
 def _check_secret(new: NewChannel) -> None:
     if new.kind == "slack" and new.secret and not _SIGNING_SECRET.fullmatch(new.secret):
-        raise DaypassError(ErrorKind.VALIDATION, "The secret of a Slack channel is its application's signing secret.")
+        raise DaypassError(
+            ErrorKind.VALIDATION,
+            "The secret of a Slack channel is its application's signing secret: 32 to 64 letters and digits.",
+        )
     if new.kind in tickets.KINDS:
         if not new.secret or not new.secret.isascii() or not new.secret.isprintable():
             raise DaypassError(ErrorKind.VALIDATION, "The secret of a ticket system is USER:TOKEN, or a bearer token.")

@@ -201,6 +201,17 @@ async def test_channel_that_is_not_valid_is_refused(place: Place, changes: dict[
     assert made.status == 400
 
 
+async def test_slack_channel_with_a_malformed_secret_names_the_form(place: Place) -> None:
+    body = {
+        "kind": "slack",
+        "target": "https://x.example/",
+        "events": ["access.requested"],
+        "secret": "with-hyphens" * 4,
+    }
+    made = await place.operator("PUT", "/notification-channels/ops", body)
+    assert b"32 to 64 letters and digits" in made.body
+
+
 async def test_old_notifications_are_forgotten_whether_or_not_they_were_delivered(
     place: Place, receiver: Receiver
 ) -> None:

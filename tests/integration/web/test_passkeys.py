@@ -288,7 +288,7 @@ def test_sign_in_without_mfa_gets_no_code_for_a_chat(site: Installation) -> None
     form = forms(page)
     token = next(iter(form.values())).fields["csrf"]
     answer = browser.post(f"{DEVICES}/chat-code", {"csrf": token})
-    assert "MFA is at most 15 minutes old" in text(answer)
+    assert "MFA is at most 15 minutes old: sign in again, or call GetSessionToken" in text(answer)
     assert "/daypass link" not in text(answer)
 
 

@@ -206,7 +206,8 @@ def _check_mfa(call: Call) -> None:
     if not is_recent(call.caller.mfa_at, call.now):
         raise DaypassError(
             ErrorKind.ACCESS_DENIED,
-            "To change your devices, use a session whose MFA is at most 15 minutes old. Sign in again.",
+            "To change your devices or chat users, use a session whose MFA is at most 15 minutes old: sign in again, "
+            "or call GetSessionToken with an MFA code.",
             private={"reason": "devices", "mfa": "absent or too old"},
         )
 
